@@ -129,7 +129,8 @@ impl Auths {
     /// A user of a DatabricksAuth ended with an error: if that may concern all users, the DatabricksAuth looks into it.
     pub fn note_error(&self, who: &ObjectName, error: &Error) {
         match error.reason() {
-            Some(Reason::RateLimited) => self.recheck_soon(who),
+            // The account asked for it. A turn that comes too late in this process says nothing about the account.
+            Some(Reason::RateLimited) if self.throttled(who).is_some() => self.recheck_soon(who),
             Some(Reason::CredentialsInvalid | Reason::AddressBlocked) => self.doubt(who),
             _ => {}
         }

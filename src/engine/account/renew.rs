@@ -253,7 +253,7 @@ impl Auths {
     }
 
     /// The longest delay that the account asks for, as the stored session knows it.
-    fn throttled(&self, who: &ObjectName) -> Option<Duration> {
+    pub(super) fn throttled(&self, who: &ObjectName) -> Option<Duration> {
         let entries = self.entries();
         let entry = entries.get(who)?;
         entry.usable.as_ref().ok()?.client.throttled()

@@ -92,7 +92,7 @@ fn with(manifest: &Value, n: usize, fields: Value) -> Value {
 /// of networks.
 fn created() -> Vec<Bound> {
     vec![
-        (METADATA, 1..=5),
+        (METADATA, 1..=1),
         (SIGN_IN, 1..=2),
         ("POST /credentials", N..=N),
         ("POST /storage-configurations", STORAGES..=STORAGES),
