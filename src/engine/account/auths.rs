@@ -136,6 +136,13 @@ impl Auths {
         }
     }
 
+    /// The longest delay that the account asks for, as the stored session knows it.
+    pub(super) fn throttled(&self, who: &ObjectName) -> Option<Duration> {
+        let entries = self.entries();
+        let entry = entries.get(who)?;
+        entry.usable.as_ref().ok()?.client.throttled()
+    }
+
     /// A call with a DatabricksAuth was rejected for its token or its address: the DatabricksAuth checks whether all are,
     /// and shows the result for all.
     pub fn doubt(&self, who: &ObjectName) {

@@ -252,13 +252,6 @@ impl Auths {
         }
     }
 
-    /// The longest delay that the account asks for, as the stored session knows it.
-    pub(super) fn throttled(&self, who: &ObjectName) -> Option<Duration> {
-        let entries = self.entries();
-        let entry = entries.get(who)?;
-        entry.usable.as_ref().ok()?.client.throttled()
-    }
-
     /// Whether there is a working session for the DatabricksAuth as it is written now.
     fn has_usable(&self, who: &ObjectName, object: &DynamicObject, spec: &DatabricksAuthSpec) -> bool {
         let entries = self.entries();
