@@ -7,6 +7,8 @@
 //!
 //! The account tries a delivery hours after it was enabled. So an enabled delivery is Ready, and a failure of the last attempt is
 //! reported beside that.
+//!
+//! Longer than a plain kind, as a create may be an update, and what the last attempt to deliver says is put into words.
 
 pub mod spec;
 mod state;

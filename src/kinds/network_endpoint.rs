@@ -3,6 +3,8 @@
 //!
 //! It is not a VpcEndpoint, which networks and private access settings on AWS use. Databricks approves a new endpoint by itself within
 //! minutes; one that is disconnected or failed does not come back.
+//!
+//! Longer than a plain kind, as each of three clouds describes the endpoint by fields of its own.
 
 pub mod spec;
 

@@ -4,6 +4,8 @@
 //! it would count as absent, so that a deletion would end while the principal may still have access.
 //!
 //! The API knows a principal by its number alone: a group that gets another name keeps its access.
+//!
+//! Longer than a plain kind, as a guard keeps the operator in, whether it is named itself or by a group.
 
 pub mod spec;
 

@@ -99,6 +99,20 @@ fn a_method_counts_as_imported_from_its_file() {
     assert!(of_act.any(|import| import == ("create", "src/engine/pass/create.rs")));
 }
 
+/// Beyond these numbers of lines, a file of a kind and one of the engine say why they are longer.
+#[test]
+fn a_long_file_says_why_it_is_long() {
+    let silent = |folder: &str, most: usize| {
+        let long = sources(folder).into_iter().filter(move |(_, text)| text.lines().count() > most);
+        let says = |text: &str| {
+            text.lines().take_while(|line| line.starts_with("//!")).any(|line| line.contains("Longer than"))
+        };
+        long.filter(move |(_, text)| !says(text)).map(|(path, _)| path).collect::<Vec<_>>()
+    };
+    assert_none(&[silent("src/kinds", 250), silent("src/engine", 400)].concat());
+    assert!(!silent("src/engine", 100).is_empty(), "it finds none");
+}
+
 #[test]
 fn imports_go_down() {
     assert_none(&[graph("src").against(SRC), graph("simulator/src").against(SIMULATOR)].concat());

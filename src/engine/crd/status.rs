@@ -1,6 +1,7 @@
 //! What the operator writes about an object: ids, conditions, effective policies, drift, the open intent.
 //!
 //! It has no counter and no time except those of transitions and of the intent, so that it changes only when the object does.
+//! Longer than other files, as it is one schema.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

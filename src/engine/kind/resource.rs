@@ -1,4 +1,4 @@
-//! The contract for the author of a kind: one trait, and its types. One file, though it is long, as it is what such an author reads.
+//! The contract for the author of a kind: one trait, and its types. Longer than other files, as it is what such an author reads.
 //!
 //! `needs` and `desired` see the spec and may not do I/O; the async functions see Databricks only. A desired and an observed object
 //! have one type, [`ExternalResource::State`], so that the engine compares them, by one tested diff, and no kind can forget a field.

@@ -1,5 +1,6 @@
 //! What users write of a Workspace, what its status shows, and the rules that the API server checks. [`super`] decides
-//! which field may change in which state; the texts here describe that to users.
+//! which field may change in which state; the texts here describe that to users. Longer than other specs, as it has the fields of three
+//! clouds.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! The last check before a write: what a guard gets to know, and what it must not miss.
+//! The last check before a write: what a guard gets to know, and what it must not miss. Longer than other files, as these are all stories of
+//! one check.
 
 use super::*;
 use crate::engine::kind::GuardReads;
