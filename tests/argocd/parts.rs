@@ -76,8 +76,9 @@ impl ArgoCd {
                     &[
                         &[&format!("--redis={redis_address}"), &format!("--repo-server={repo_address}")],
                         &["--repo-server-plaintext", &format!("--metrics-port={controller_metrics}")],
-                        // As often as people would like it to be; the default is two minutes.
-                        &["--app-resync=5", "--app-resync-jitter=0"],
+                        // Eight times as often as by default, so that it compares again and again while all is at rest. More often would
+                        // keep a processor busy.
+                        &["--app-resync=15", "--app-resync-jitter=0"],
                         // So that the health of each object can be read from the Application.
                         &["--persist-resource-health"],
                     ],
