@@ -35,6 +35,8 @@ struct Watches {
 
 struct Watched {
     task: JoinHandle<()>,
+    /// The API server has accepted the watch: it shows all changes from then on.
+    begun: bool,
     /// The objects that name it.
     users: BTreeMap<ObjectName, Known>,
 }
@@ -46,6 +48,8 @@ struct Known {
     versions: Vec<String>,
     /// The watch has seen another one since [`NamedWatches::changed`] was called.
     changed: bool,
+    /// The object was read before the watch had begun, which does not show a deletion in between.
+    read_before: bool,
 }
 
 impl Watches {
@@ -94,6 +98,7 @@ impl NamedWatches {
         watches.names.insert(user.clone(), named.clone());
         let watched = watches.by_name.entry(named).or_insert_with_key(|named| Watched {
             task: tokio::spawn(self.clone().follow(named.clone())),
+            begun: false,
             users: BTreeMap::new(),
         });
         watched.users.entry(user.clone()).or_default();
@@ -107,6 +112,18 @@ impl NamedWatches {
         if let Some(known) = watched.and_then(|watched| watched.users.get_mut(user)) {
             known.versions.extend(version);
             known.versions.drain(..known.versions.len().saturating_sub(KNOWN));
+        }
+    }
+
+    /// An object has read what it names, and waits for the end of that: if the watch has not begun yet, the object is triggered once
+    /// more when it begins.
+    pub fn waits(&self, user: &ObjectName, name: &str) {
+        let named = self.named(user, name);
+        let mut watches = self.watches();
+        let Some(watched) = watches.by_name.get_mut(&named) else { return };
+        let begun = watched.begun;
+        if let Some(known) = watched.users.get_mut(user) {
+            known.read_before = !begun;
         }
     }
 
@@ -130,6 +147,7 @@ impl NamedWatches {
             let began = Instant::now();
             let ended = async {
                 let mut events = std::pin::pin!(api.watch_metadata(&params, "0").await?);
+                self.begins(&named);
                 while let Some(event) = events.try_next().await? {
                     let seen = match event {
                         WatchEvent::Added(o) | WatchEvent::Modified(o) => o.metadata.resource_version,
@@ -154,6 +172,18 @@ impl NamedWatches {
             let found = timed(Asked::Read(&named.to_string()), api.get_metadata_opt(&named.name)).await;
             if let Ok(found) = found {
                 self.saw(&named, &mut version, found.and_then(|o| o.metadata.resource_version));
+            }
+        }
+    }
+
+    /// The watch has begun: those that have read before look again.
+    fn begins(&self, named: &ObjectName) {
+        let mut watches = self.watches();
+        let Some(watched) = watches.by_name.get_mut(named) else { return };
+        watched.begun = true;
+        for (user, known) in &mut watched.users {
+            if std::mem::take(&mut known.read_before) {
+                self.triggers.trigger(user);
             }
         }
     }

@@ -187,6 +187,26 @@ mod tests {
         assert_eq!(triggered.unwrap(), [&late, &early, &late, &early, &late].map(Clone::clone));
     }
 
+    /// What was read may be deleted before the watch begins, which then shows nothing.
+    #[tokio::test]
+    async fn who_waits_for_a_change_looks_again_when_the_watch_begins() {
+        let (kube, mut watches) = api_server(&Arc::default());
+        let triggers = Arc::new(Triggers::default());
+        let mut triggered = triggers.subscribe(AUTH_KIND, None);
+        let secrets = Secrets::new(kube, triggers);
+        let (waits, other) = (auth("waits"), auth("other"));
+        for auth in [&waits, &other] {
+            secrets.watch(auth, Some("databricks"));
+        }
+        secrets.watches.waits(&waits, "databricks");
+        let next = tokio::time::timeout(TOO_LONG, triggered.next()).await;
+        assert_eq!(next.unwrap(), Some(waits.clone()));
+        secrets.watches.waits(&waits, "databricks");
+        watches.next().await.unwrap().unbounded_send(event("ADDED", 1)).unwrap();
+        let both = tokio::time::timeout(TOO_LONG, triggered.take(2).collect::<Vec<_>>()).await;
+        assert_eq!(both.unwrap(), [other, waits]);
+    }
+
     #[tokio::test]
     async fn a_secret_is_watched_while_a_databricks_auth_names_it() {
         let (kube, mut watches) = api_server(&Arc::default());

@@ -76,6 +76,10 @@ impl Work<'_> {
             // Also a foreign one: this object may have its place once it is gone.
             engine.config_maps().watch(&self.subject.who, Some(name));
         }
+        if held.is_err() {
+            // It may be gone before the watch begins.
+            engine.config_maps().waits(&self.subject.who, name);
+        }
         let held = held?;
         if !is_recorded {
             self.subject.status_mut()?.outputs = Some(wanted.clone());
