@@ -176,7 +176,7 @@ impl NamedWatches {
         }
     }
 
-    /// The watch has begun: those that have read before look again.
+    /// The watch has begun: what was read before is read again.
     fn begins(&self, named: &ObjectName) {
         let mut watches = self.watches();
         let Some(watched) = watches.by_name.get_mut(named) else { return };
