@@ -25,7 +25,7 @@ recording: build
 
 # A story mostly waits, so more stories run at a time than there are cores.
 test: cargo
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test --workspace --locked
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-10} cargo test --workspace --locked
 
 # Not part of `test`, as Argo CD takes minutes to build. It prints its stories as they happen.
 test-argocd: cargo

@@ -77,7 +77,7 @@ fn subjects() -> Vec<Subject> {
 }
 
 /// Lives side by side. They wait more than they work.
-const AT_ONCE: usize = 12;
+const AT_ONCE: usize = 16;
 
 /// Covers LC-01, LC-30, LC-32.
 ///
