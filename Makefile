@@ -11,7 +11,7 @@ help:
 	@echo "make terraform   runs Databricks' Terraform provider on the simulated account: plan, create, change, destroy; Go takes minutes to build it, once"
 	@echo 'make campaign   runs the operator under injected faults, in virtual time: RUNS=100000 KIND=Group,User STORY=Create; SEED=17 KIND=Group STORY=Create replays one run'
 	@echo 'make controls   shows that the campaign sees bugs: seeds each bug of hack/campaign/controls into a copy and runs the campaign; ONLY=intent tries a few'
-	@echo 'make bench   measures what the operator costs, in some 15 minutes: ONLY=peer,scale N=300 measures less; SIZES=30000, JSON=bench.json, WRITE=docs/performance.md'
+	@echo 'make bench   measures what the operator costs, in some 13 minutes: ONLY=peer,scale N=300 measures less; SIZES=30000, JSON=bench.json, WRITE=docs/performance.md'
 	@echo 'make generate   writes all generated files: CRDs, RBAC rules, the copies of both in the chart, the manifest of config/install, tables of tests and documents, config/argocd'
 	@echo 'make recording   runs the demo and records what it prints in docs/demo.txt'
 

@@ -8,7 +8,7 @@
 set -u
 etcd=$1 apiserver=$2 controller_manager=$3 etcd_port=$4 peer_port=$5 api_port=$6
 
-# Collecting garbage is more than a quarter of what the API server computes by default; memory is what such a machine has.
+# By default, the API server spends more than a quarter of its CPU time on garbage collection. This needs more memory, and less CPU time.
 export GOGC=400
 
 # The end of the holder is the only reason to stop, apart from a TERM of this script itself.
