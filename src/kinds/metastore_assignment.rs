@@ -145,10 +145,12 @@ impl ExternalResource for MetastoreAssignment {
     }
 
     /// The path of a deletion names a metastore, and it is not known whether the API minds it: the workspace may have been moved since.
+    /// That one read shows another metastore, or none, proves no deletion: the next LIST decides.
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
         let present = present(api, seen.state.workspace_id).await.optional()?;
         if present.is_none_or(|present| present.id != seen.id) {
-            return Ok(());
+            let text = format!("the account did not show the assignment {} any more", seen.id);
+            return Err(Error::Conflict(text).into());
         }
         Ok(api.delete(path(api, &seen.state)).await.map_err(with_common_code)?)
     }
