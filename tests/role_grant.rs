@@ -102,7 +102,8 @@ async fn a_grant_comes_and_goes_and_all_others_stay() {
     assert_eq!(bench.rules(), others);
     assert_eq!(bench.simulator.objects("rule-sets")[0]["deny_rules"], json!(["one"]));
     bench.simulator.clear_journal();
-    KIND.delete(&bench.api, &created).await.unwrap();
+    let error = KIND.delete(&bench.api, &created).await.unwrap_err();
+    assert!(matches!(error, Error::Conflict(_)), "what sent nothing does not count as a deletion: {error:?}");
     assert_eq!(bench.simulator.writes().len(), 0, "it is gone, so nothing is sent");
 }
 

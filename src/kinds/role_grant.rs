@@ -197,16 +197,19 @@ impl ExternalResource for RoleGrant {
         Ok(added.ok_or_else(missing)?.into())
     }
 
-    /// Removes the grant and nothing else. What a set is about may be gone, and all grants with it.
+    /// Removes the grant and nothing else. What a set is about may be gone, and all grants with it. That one read does not show the grant
+    /// proves no deletion: the next LIST decides.
     async fn delete(api: &Writer, seen: &Observed<Self>) -> ApiResult<()> {
         let set = &seen.id.set;
         let mut rules = match Rules::read(api, set).await {
             Err(CallError::Api(error)) if error.is_absence() => return Ok(api.find_account().await?),
             read => read?,
         };
-        if rules.remove(&seen.id) {
-            rules.write(api, set).await.map_err(not_written)?;
+        if !rules.remove(&seen.id) {
+            let text = format!("the account did not show the grant {} any more", seen.id);
+            return Err(Error::Conflict(text).into());
         }
+        rules.write(api, set).await.map_err(not_written)?;
         Ok(())
     }
 }
