@@ -162,7 +162,7 @@ fn part(name: &str, dir: &Path, kubeconfig: &Path, args: &[&[&str]]) -> Command 
         // With helm, which the repo server runs for charts.
         .env("PATH", path)
         .env("HOME", dir.join("home"))
-        // By default, it spends more than a quarter of its CPU time on garbage collection.
+        // As for the API server of the tests: more memory, and less CPU time on garbage collection.
         .env("GOGC", "400")
         .env("KUBECONFIG", kubeconfig)
         .env("ARGOCD_BINARY_NAME", format!("argocd-{name}"))
