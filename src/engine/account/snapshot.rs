@@ -355,7 +355,8 @@ impl Snapshot {
         self.read_at = self.begun.take();
         self.ended = Some(Instant::now());
         (self.failed, self.ids) = (None, OnceLock::new());
-        self.written.retain(|_, (at, _)| *at >= began);
+        // A write that ended when the reading began is in what was read, or had no effect.
+        self.written.retain(|_, (at, _)| *at > began);
         for (id, (_, seen)) in self.written.clone() {
             let seen = seen.map(|seen| self.with_shared(seen));
             self.apply(driver, &id, seen);

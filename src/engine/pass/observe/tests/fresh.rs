@@ -241,6 +241,21 @@ async fn while_the_account_is_read_nothing_waits_that_does_not_need_that_reading
     assert_eq!(world.fake.calls(), ["LIST "]);
 }
 
+/// A proxy responded with 200 in place of the account.
+#[tokio::test(start_paused = true)]
+async fn a_deletion_without_effect_does_not_hide_the_object_from_the_list_after_it() {
+    boot().await;
+    let world = World { bound: bound("/a"), deleting: true, ..upsert() };
+    world.fake.put(seen("/a", "a", None));
+    world.found().await;
+    world.wait(1).await;
+    world.snapshots.remove(world.fake, "", "/a").await;
+    world.remembered.of("uid", |memory| memory.delete_accepted = Some(Instant::now()));
+    world.fake.calls();
+    assert_eq!(world.found().await, Found::Ours(seen("/a", "a", None)));
+    assert_eq!(world.fake.calls(), ["LIST "]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_reading_that_is_stale_before_it_ends_serves_no_later_read() {
     boot().await;
