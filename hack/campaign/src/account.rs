@@ -6,7 +6,7 @@ use std::time::Duration;
 use databricks_operator::databricks::{
     Client, Connection, Credentials, Exchange, Host, HostPolicy, NoResponse, Settings, Urgency,
 };
-use databricks_operator::engine::kind::{Permit, Reader, Writer};
+use databricks_operator::engine::kind::{Driver, Permit, Reader, Writer};
 use http::{HeaderValue, Request, Response};
 use secrecy::SecretString;
 use simulator::{Config, Simulator};
@@ -58,11 +58,12 @@ pub fn take(account: &Simulator, ms: u64) {
 }
 
 /// How late the operator's reads may be, in seconds: LISTs, and all reads of IP access lists, whose kind promises to live with that.
-const LATE: [[u64; 2]; 8] = [[0, 0], [0, 0], [2, 0], [8, 0], [0, 0], [0, 0], [0, 75], [8, 300]];
+const LATE: [[u64; 2]; 8] = [[0, 0], [0, 75], [2, 0], [8, 300], [0, 0], [0, 300], [0, 75], [8, 300]];
 
-/// Draws how late the operator's reads of the account are; returns whether any is.
-pub fn late(account: &Simulator) -> bool {
+/// Draws how late the reads of an operator of these kinds are; returns whether any is.
+pub fn late(account: &Simulator, kinds: &[&dyn Driver]) -> bool {
     let [list, ip_list] = LATE[seed::below(8) as usize].map(|seconds| 1000 * seconds);
+    let ip_list = if kinds.iter().any(|kind| kind.kind() == "IpAccessList") { ip_list } else { 0 };
     account.set(|s| (s.list_lag_ms, s.ip_list_lag_ms) = (list, ip_list));
     list + ip_list > 0
 }
