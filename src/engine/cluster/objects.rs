@@ -3,7 +3,8 @@
 //! Every write names the UID and the resourceVersion it was computed from, so that it fails if the object was changed, or
 //! deleted and created again, in between; a forced write from a stale view would wipe an intent or an id. What a write
 //! returned is remembered until the watch has caught up, so that no reconcile works on a view older than our own last
-//! write. Only patches are sent: a replace would drop fields that a newer version of the operator knows.
+//! write, or than the one that failed as the object was changed. Only patches are sent: a replace would drop fields that a newer version
+//! of the operator knows.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
@@ -127,7 +128,7 @@ impl Objects {
         let written =
             timed(Asked::Write(&what), call.patch_status(&name, &params(), &Patch::Merge(&body))).await;
         let before = object.resource_version();
-        *object = self.remember(object, written)?;
+        *object = self.remember(kind, object, written).await?;
         Ok(object.resource_version() != before)
     }
 
@@ -163,24 +164,39 @@ impl Objects {
         let name = object.name_any();
         let what = format!("finalizers and annotations of {}", shown(kind, object));
         let written = timed(Asked::Write(&what), call.patch(&name, &params(), &Patch::Merge(&body))).await;
-        *object = self.remember(object, written)?;
+        *object = self.remember(kind, object, written).await?;
         Ok(())
     }
 
-    fn remember(&self, before: &DynamicObject, written: Result<DynamicObject>) -> Result<DynamicObject> {
-        let mut object = match written {
-            Ok(object) => object,
+    /// Remembers what a write returned. After a conflict it remembers the object as it is now: the cache of a watch that is late would show
+    /// the next reconcile what was there before, and that would repeat in the account what this one did.
+    async fn remember(
+        &self,
+        kind: &ApiResource,
+        before: &DynamicObject,
+        written: Result<DynamicObject>,
+    ) -> Result<DynamicObject> {
+        match written {
+            Ok(object) => Ok(self.keep(object)),
             Err(error) => {
-                // The remembered version may be from a history that the API server no longer has.
-                self.forget(&before.uid().unwrap_or_default());
-                return Err(error.advise(GRANT));
+                if matches!(error, Error::Conflict(_)) {
+                    match self.live(kind, before).await {
+                        Ok(Some(live)) => drop(self.keep(live)),
+                        // What is remembered may be from a history that the API server no longer has.
+                        Ok(None) | Err(_) => self.forget(&before.uid().unwrap_or_default()),
+                    }
+                }
+                Err(error.advise(GRANT))
             }
-        };
+        }
+    }
+
+    fn keep(&self, mut object: DynamicObject) -> DynamicObject {
         prune(&mut object);
         if let Some(uid) = object.uid() {
             self.written.lock().expect("no panic while held").insert(uid, object.clone());
         }
-        Ok(object)
+        object
     }
 
     fn api(&self, kind: &ApiResource, object: &DynamicObject) -> Api<DynamicObject> {

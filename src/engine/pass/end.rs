@@ -93,6 +93,7 @@ impl Subject {
             Ok(()) => self.annotate(engine).await.map_err(Lost::Stale),
             lost => lost,
         };
+        engine.memory.objects.of(&self.uid(), |memory| memory.unwritten = written.is_err());
         match written {
             Ok(()) => (Ended::Requeue(conclusion.requeue), None),
             Err(Lost::Gone) => {
