@@ -46,6 +46,7 @@ pub async fn live(case: Case, plan: Plan, trace: Arc<Trace>) -> (Vec<String>, Kn
         world.server.calm();
     }
     account::take(&world.account, 1000 * [0, 5, 90][seed::below(3) as usize]);
+    account::assume(&world.account);
     let late = account::late(&world.account, case.start.kinds);
     let mut life = Life::new(case.start.clone(), world.clone(), outside);
     (life.known, life.late) = (case.known.clone(), late);
