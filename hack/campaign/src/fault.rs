@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::lane::WORLDS;
 use crate::seed;
 
 /// What happens to a call, or begins with it. `applied` says whether the call had its effect.
@@ -192,17 +193,18 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan of run `index` of a story in which these calls have something to do. Of each four runs three have one fault, until each
-    /// fault was at each call once; the others have small swarms, drawn from this thread's randomness.
-    pub fn of(index: u64, calls: &[usize]) -> Plan {
+    /// The plan of this run of a story in which, in the same world, these calls have something to do. Of each four runs three have one fault,
+    /// until each fault was at each call once; the others have small swarms, drawn from this thread's randomness.
+    pub fn of(seed: u64, calls: &[usize]) -> Plan {
         let (all, count) = (Fault::all(), calls.len().max(1) as u64);
         let singles = count * all.len() as u64;
-        let (swarm, index) = (index % 4 == 3, index - index / 4);
-        if !swarm && index < singles {
-            // Scattered, by a prime, so that the first runs are about all of the life.
-            let (call, fault) = (index * 7919 % singles % count, index * 7919 % singles / count);
-            let call = calls.get(call as usize).copied().unwrap_or(1);
-            return Plan { strikes: vec![(call, all[fault as usize])] };
+        let (world, number) = (seed % WORLDS, seed / WORLDS);
+        let (swarm, number) = (number % 4 == 3, number - number / 4);
+        if !swarm && number < singles {
+            // Scattered, by a prime, so that the first runs are about all of the life, and those of each world are others.
+            let at = (number + world * singles / WORLDS) * 7919 % singles;
+            let call = calls.get((at % count) as usize).copied().unwrap_or(1);
+            return Plan { strikes: vec![(call, all[(at / count) as usize])] };
         }
         let last = calls.last().map_or(1, |last| *last as u64);
         let count = 2 + seed::below(4);
@@ -259,7 +261,7 @@ mod tests {
     fn the_first_runs_try_every_fault_at_every_call() {
         let calls = [1, 2, 5, 40];
         let singles = calls.len() * Fault::all().len();
-        let plans = (0..singles * 4 / 3 + 1).map(|index| Plan::of(index as u64, &calls));
+        let plans = (0..singles * 4 / 3 + 1).map(|number| Plan::of(number as u64 * WORLDS + 5, &calls));
         let (one, swarms): (Vec<Plan>, Vec<Plan>) = plans.partition(|plan| plan.strikes.len() == 1);
         let tried: BTreeSet<String> = one.iter().map(Plan::to_string).collect();
         assert!(tried.len() >= singles, "{} of {singles}", tried.len());

@@ -54,7 +54,7 @@ mod trace;
 mod world;
 
 pub use fault::{Fault, Garble, Plan, Says, Watch};
-pub use lane::{Case, Known, Outcome, alone, run};
+pub use lane::{Case, Known, Outcome, WORLDS, alone, run};
 pub use oracle::End;
 pub use start::{Start, Starts};
 pub use story::Story;

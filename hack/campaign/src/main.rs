@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use campaign::{Case, Outcome, Plan, Starts, Story, operator, run};
+use campaign::{Case, Outcome, Plan, Starts, Story, WORLDS, operator, run};
 use clap::Parser;
 use databricks_operator::engine::kind::Driver;
 use databricks_operator::kinds::KINDS;
@@ -133,8 +133,8 @@ struct Series {
     rest: Duration,
     /// The program ends with the first violation.
     until_first: bool,
-    /// The run without faults; nothing if it went wrong.
-    first: OnceLock<Option<Case>>,
+    /// The run without faults, by world; nothing if it went wrong.
+    first: [OnceLock<Option<Case>>; WORLDS as usize],
     /// In how many runs at least one fault struck.
     struck: AtomicU64,
     /// The seeds with a violation, by its class.
@@ -144,42 +144,45 @@ struct Series {
 impl Series {
     fn new(story: Story, starts: Arc<Starts>, plan: Option<Plan>, rest: Duration) -> Series {
         let name = format!("{} {story:?}", starts.driver.kind());
-        let (first, struck, wrong) = (OnceLock::new(), AtomicU64::new(0), Mutex::default());
+        let (first, struck, wrong) = (Default::default(), AtomicU64::new(0), Mutex::default());
         Series { name, story, starts, plan, rest, until_first: false, first, struck, wrong }
     }
 
-    /// The run without faults.
-    fn faultless(&self) -> Option<Case> {
+    /// The run without faults in the world of this seed.
+    fn faultless(&self, seed: u64) -> Option<Case> {
         match self.starts.of(self.story) {
             Ok(start) => {
                 let (story, rest) = (self.story, self.rest);
-                Some(Case { story, start, seed: 0, plan: None, known: None, rest })
+                Some(Case { story, start, seed: seed % WORLDS, plan: None, known: None, rest })
             }
             Err(why) => {
-                self.record(format!("without faults, and cannot begin: {why}"), 0);
+                self.record(format!("without faults, and cannot begin: {why}"), seed);
                 None
             }
         }
     }
 
-    /// The case of which all runs are variants: it knows how the story goes without faults.
-    fn case(&self) -> Option<&Case> {
+    /// The run of this seed: it knows how the story goes without faults.
+    fn case(&self, seed: u64) -> Option<Case> {
         let first = || {
-            let case = self.faultless()?;
+            let case = self.faultless(seed)?;
             let first = run(&case);
-            first.violations.iter().for_each(|text| self.record(format!("without faults: {text}"), 0));
+            first
+                .violations
+                .iter()
+                .for_each(|text| self.record(format!("without faults: {text}"), case.seed));
             let plan = self.plan.clone();
             first.violations.is_empty().then(|| Case { plan, known: Some(first.known), ..case })
         };
-        self.first.get_or_init(first).as_ref()
+        let first = self.first[(seed % WORLDS) as usize].get_or_init(first).as_ref();
+        first.map(|case| Case { seed, ..case.clone() })
     }
 
     fn run(&self, seeds: Range<u64>) {
-        let Some(case) = self.case() else { return };
-        for seed in seeds {
-            let outcome = run(&Case { seed, ..case.clone() });
+        for case in seeds.filter_map(|seed| self.case(seed)) {
+            let outcome = run(&case);
             self.struck.fetch_add(u64::from(outcome.trace.strikes() > 0), Ordering::Relaxed);
-            outcome.violations.into_iter().for_each(|text| self.record(text, seed));
+            outcome.violations.into_iter().for_each(|text| self.record(text, case.seed));
         }
     }
 
@@ -198,9 +201,8 @@ impl Series {
 
     /// Runs one seed, and prints all of it, without the faults that do not matter.
     fn replay(&self, seed: u64) {
-        let case = self.case().map(|case| Case { seed, ..case.clone() });
         // If it goes wrong without faults, there is nothing else to replay.
-        let Some(case) = case.or_else(|| self.faultless()) else { return };
+        let Some(case) = self.case(seed).or_else(|| self.faultless(seed)) else { return };
         let outcome = minimal(&case, run(&case));
         println!("{} SEED={seed}: {}", self.name, outcome.plan);
         outcome.trace.lines().iter().for_each(|line| println!("{line}"));
