@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use serde_json::{Value, json};
 
 use crate::failure::{Cause, Failure, Result};
-use crate::managed::{Fields, Managers, Path, applied, difference, element, inner};
+use crate::managed::{ANY, Fields, Managers, Path, applied, difference, element, inner};
 use crate::meta::normalized;
 use crate::request::Ask;
 use crate::resources::Resource;
@@ -36,9 +36,9 @@ impl ApiServer {
         let schema = resource.schema().unwrap_or(&schema);
         let mut new = (*old.object).clone();
         merge(schema, &mut new, &config, true);
-        let gone: Fields = before.difference(&owned).cloned().collect();
-        let kept = managers.others(ask, &gone).into_iter().flat_map(|(_, fields)| fields);
-        let kept: Fields = kept.chain(owned.iter().cloned()).collect();
+        let stated = with_parents(schema, &owned);
+        let gone: Fields = with_parents(schema, &before).difference(&stated).cloned().collect();
+        let kept: Fields = managers.of_others(ask).chain(&owned).cloned().collect();
         let used = |path: &Path| kept.range(path.clone()..).next().is_some_and(|next| next.starts_with(path));
         for path in gone.iter().filter(|path| !used(path)) {
             remove(schema, &mut new, path, true);
@@ -49,7 +49,9 @@ impl ApiServer {
             return Err(conflict(&conflicts));
         }
         managers.update(ask, resource, "Apply", owned, &diff, &self.now());
-        let mut new = self.decode(ask, new)?;
+        let applied = new;
+        let mut new = self.decode(ask, applied.clone())?;
+        keep_nulls(&mut new, &applied, &gone);
         fit_name(ask, &new)?;
         fit_namespace(ask, &mut new)?;
         self.update(&mut state, ask, &old, new, managers).map(|object| (object, false))
@@ -134,7 +136,26 @@ fn merge_items(schema: &Schema, live: &[Value], config: &[Value]) -> Vec<Value> 
     all
 }
 
-/// Removes a field or an item, and what is empty then.
+/// These fields, and those that they are in, but for the entries of a map, and for `metadata`: it has the name, which nobody owns.
+fn with_parents(schema: &Schema, fields: &Fields) -> Fields {
+    let mut all = fields.clone();
+    for path in fields {
+        let mut at = schema;
+        for (depth, step) in path.iter().enumerate() {
+            let Some(name) = step.strip_prefix("f:") else {
+                at = at.items.as_deref().unwrap_or(&ANY);
+                continue;
+            };
+            if depth == 0 && name != "metadata" || depth > 0 && at.values.is_none() {
+                all.insert(path[..=depth].to_vec());
+            }
+            at = inner(at, name, depth == 0);
+        }
+    }
+    all
+}
+
+/// Removes a field or an item. A field that is empty then is null, as in the real server, also where null is not allowed.
 fn remove(schema: &Schema, value: &mut Value, path: &[String], root: bool) {
     let Some((first, rest)) = path.split_first() else { return };
     let any = Schema::default();
@@ -142,9 +163,13 @@ fn remove(schema: &Schema, value: &mut Value, path: &[String], root: bool) {
         Value::Object(map) => {
             let name = first.strip_prefix("f:").unwrap_or_default();
             let Some(inside) = map.get_mut(name) else { return };
-            remove(inner(schema, name, root), inside, rest, false);
-            if rest.is_empty() || is_empty(inside) {
+            if rest.is_empty() {
                 map.remove(name);
+                return;
+            }
+            remove(inner(schema, name, root), inside, rest, false);
+            if is_empty(inside) {
+                *inside = Value::Null;
             }
         }
         Value::Array(items) => {
@@ -157,6 +182,18 @@ fn remove(schema: &Schema, value: &mut Value, path: &[String], root: bool) {
             }
         }
         _ => {}
+    }
+}
+
+/// Puts back the nulls that `remove` left at these paths and that reading an object drops.
+fn keep_nulls(object: &mut Value, applied: &Value, paths: &Fields) {
+    for path in paths {
+        let (mut object, mut applied) = (&mut *object, applied);
+        for name in path.iter().filter_map(|step| step.strip_prefix("f:")) {
+            let (Some(fields), Some(inside)) = (object.as_object_mut(), applied.get(name)) else { break };
+            object = fields.entry(name).or_insert(Value::Null);
+            applied = inside;
+        }
     }
 }
 

@@ -25,7 +25,7 @@ static METADATA: LazyLock<Schema> = LazyLock::new(|| {
         "ownerReferences": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["uid"]},
     }}))
 });
-static ANY: LazyLock<Schema> = LazyLock::new(Schema::default);
+pub static ANY: LazyLock<Schema> = LazyLock::new(Schema::default);
 
 /// The fields that the server owns.
 const OWN: [&str; 9] = [
@@ -198,6 +198,12 @@ impl Managers {
     pub fn own(&self, ask: &Ask, operation: &str) -> Fields {
         let own = self.0.iter().find(|(entry, _)| Managers::is_own(ask, operation, entry));
         own.map(|(_, fields)| fields.clone()).unwrap_or_default()
+    }
+
+    /// All that others own.
+    pub fn of_others(&self, ask: &Ask) -> impl Iterator<Item = &Path> {
+        let others = self.0.iter().filter(|(entry, _)| !Managers::is_own(ask, "Apply", entry));
+        others.flat_map(|(_, fields)| fields)
     }
 
     /// What others own of these fields.

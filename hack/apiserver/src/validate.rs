@@ -64,13 +64,28 @@ impl Schema {
             "" => true,
             "integer" => is == "integer",
             "number" => is == "number" || is == "integer",
-            // The real validator leaves lists to the format.
+            // The real validator leaves lists to the format, see `has_list_for_format`.
             _ if is == "array" && !self.format.is_empty() => true,
             of => is == of,
         };
         let is =
             if is == "integer" && self.expected() != self.of && !self.int_or_string { "int64" } else { is };
         (!fits).then_some(is)
+    }
+
+    /// Whether a list is in place of a value with a format, which the real validator accepts.
+    pub fn has_list_for_format(&self, value: &Value) -> bool {
+        match value {
+            Value::Object(map) => map
+                .iter()
+                .any(|(name, value)| self.field(name).is_some_and(|field| field.has_list_for_format(value))),
+            Value::Array(_) if !self.format.is_empty() => true,
+            Value::Array(items) => self
+                .items
+                .as_ref()
+                .is_some_and(|schema| items.iter().any(|item| schema.has_list_for_format(item))),
+            _ => false,
+        }
     }
 
     fn limit(&self, name: &str) -> Option<f64> {

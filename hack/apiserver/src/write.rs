@@ -116,9 +116,12 @@ impl ApiServer {
         if new["metadata"]["resourceVersion"] != old.object["metadata"]["resourceVersion"] {
             return Err(Failure::stale(resource, name));
         }
-        // A part that is ignored makes the real server forget the managers if it does not fit the schema.
+        // What does not fit the schema, and is accepted, makes the real server forget the managers: a part that is ignored, or a list in
+        // place of a value with a format.
         let ignored = if ask.is_status() { "spec" } else { "status" };
-        if resource.status && new[ignored] != old.object[ignored] && !unfit(resource, &new)?.is_empty() {
+        let ignores = resource.status && new[ignored] != old.object[ignored];
+        let accepted = resource.schema().is_some_and(|schema| schema.has_list_for_format(&new));
+        if accepted || ignores && !unfit(resource, &new)?.is_empty() {
             managers = Managers::of(&Value::Null);
         }
         self.prepare(ask, resource, &old.object, &mut new);
