@@ -136,7 +136,7 @@ fn merge_items(schema: &Schema, live: &[Value], config: &[Value]) -> Vec<Value> 
     all
 }
 
-/// These fields, and those that they are in, but for the entries of a map, and for `metadata`: it has the name, which nobody owns.
+/// These fields, and those that they are in, but for the entries of a map, and for `metadata`: it has the name, which has no owner.
 fn with_parents(schema: &Schema, fields: &Fields) -> Fields {
     let mut all = fields.clone();
     for path in fields {

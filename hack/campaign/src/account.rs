@@ -68,9 +68,9 @@ pub fn late(account: &Simulator, kinds: &[&dyn Driver]) -> bool {
     list + ip_list > 0
 }
 
-/// Draws what is not documented, or was seen on some accounts only: the operator must live with either. Two of it are not drawn. A setting
-/// that nobody has set and that is shown with its default is to be adopted, so a user has to write more; and no one can recognise a budget
-/// to which an edit of another client gave another id and another name.
+/// Draws what is not documented, or was seen on some accounts only: the operator must live with either. Two settings are not drawn. A
+/// default that the account shows for a setting that was never set is to be adopted, which a user has to ask for. And a budget to which the
+/// edit of another client gave another id and another name cannot be recognised.
 pub fn assume(account: &Simulator) {
     let (either, one_of) = (|| seed::below(2) == 0, |statuses: [u16; 2]| statuses[seed::below(2) as usize]);
     account.set(|s| {
