@@ -15,7 +15,7 @@ use kube::core::{ApiResource, DynamicObject};
 use kube::{Client, ResourceExt};
 use serde_json::{Map, Value, json};
 
-use crate::engine::crd::{CREATED_BY, EXTERNAL_ID, FINALIZER, has_finalizer};
+use crate::engine::crd::{AUTH_KIND, CREATED_BY, EXTERNAL_ID, FINALIZER, has_finalizer};
 use crate::engine::error::{Asked, Error, Result};
 
 /// The name under which the API server records our fields.
@@ -180,10 +180,13 @@ impl Objects {
             Ok(object) => Ok(self.keep(object)),
             Err(error) => {
                 if matches!(error, Error::Conflict(_)) {
-                    match self.live(kind, before).await {
-                        Ok(Some(live)) => drop(self.keep(live)),
+                    // The chart grants no `get` of a DatabricksAuth, whose reconcile changes nothing in the account.
+                    let read = kind.kind != AUTH_KIND;
+                    let live = if read { self.live(kind, before).await.ok().flatten() } else { None };
+                    match live {
+                        Some(live) => drop(self.keep(live)),
                         // What is remembered may be from a history that the API server no longer has.
-                        Ok(None) | Err(_) => self.forget(&before.uid().unwrap_or_default()),
+                        None => self.forget(&before.uid().unwrap_or_default()),
                     }
                 }
                 Err(error.advise(GRANT))
