@@ -51,7 +51,9 @@ impl ApiServer {
         managers.update(ask, resource, "Apply", owned, &diff, &self.now());
         let applied = new;
         let mut new = self.decode(ask, applied.clone())?;
-        keep_nulls(&mut new, &applied, &gone);
+        if resource.schema().is_some() {
+            keep_nulls(&mut new, &applied, &gone);
+        }
         fit_name(ask, &new)?;
         fit_namespace(ask, &mut new)?;
         self.update(&mut state, ask, &old, new, managers).map(|object| (object, false))
@@ -185,14 +187,18 @@ fn remove(schema: &Schema, value: &mut Value, path: &[String], root: bool) {
     }
 }
 
-/// Puts back the nulls that `remove` left at these paths and that reading an object drops.
+/// Puts back the nulls that `remove` left at these paths and that reading a custom object drops. Metadata is read as that of any object,
+/// without nulls.
 fn keep_nulls(object: &mut Value, applied: &Value, paths: &Fields) {
-    for path in paths {
+    for path in paths.iter().filter(|path| path.first().is_none_or(|step| *step != "f:metadata")) {
         let (mut object, mut applied) = (&mut *object, applied);
         for name in path.iter().filter_map(|step| step.strip_prefix("f:")) {
             let (Some(fields), Some(inside)) = (object.as_object_mut(), applied.get(name)) else { break };
-            object = fields.entry(name).or_insert(Value::Null);
-            applied = inside;
+            if inside.is_null() {
+                fields.entry(name).or_insert(Value::Null);
+            }
+            let Some(there) = fields.get_mut(name) else { break };
+            (object, applied) = (there, inside);
         }
     }
 }

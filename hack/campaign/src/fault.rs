@@ -193,8 +193,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan of this run of a story in which, in the same world, these calls have something to do. Of each four runs three have one fault,
-    /// until each fault was at each call once; the others have small swarms, drawn from this thread's randomness.
+    /// The plan of this run of a story in which, in the run without faults, these calls have something to do. Of each four runs three have
+    /// one fault, until each fault was at each call once in each world; the others have small swarms, drawn from this thread's randomness,
+    /// in a world of their own.
     pub fn of(seed: u64, calls: &[usize]) -> Plan {
         let (all, count) = (Fault::all(), calls.len().max(1) as u64);
         let singles = count * all.len() as u64;

@@ -26,13 +26,19 @@ pub struct Case {
     pub seed: u64,
     /// The faults; those that follow from the seed if it is `None`.
     pub plan: Option<Plan>,
-    /// How the story goes without faults in the same world; `None` for the run that finds out.
+    /// How the story goes without faults; `None` for the run that finds out.
     pub known: Option<Arc<Known>>,
     /// How long nothing may be written in the end.
     pub rest: Duration,
 }
 
 impl Case {
+    /// The run that finds out how the story goes without faults: what is drawn for it is that of the world of this one.
+    #[must_use]
+    pub fn faultless(&self) -> Case {
+        Case { seed: self.seed % WORLDS, plan: None, known: None, ..self.clone() }
+    }
+
     /// The faults of the run. Their randomness is apart from that of the run itself.
     fn plan(&self) -> Plan {
         seed::plant(!self.seed);

@@ -148,12 +148,12 @@ impl Series {
         Series { name, story, starts, plan, rest, until_first: false, first, struck, wrong }
     }
 
-    /// The run without faults in the world of this seed.
+    /// The run of this seed without faults.
     fn faultless(&self, seed: u64) -> Option<Case> {
         match self.starts.of(self.story) {
             Ok(start) => {
                 let (story, rest) = (self.story, self.rest);
-                Some(Case { story, start, seed: seed % WORLDS, plan: None, known: None, rest })
+                Some(Case { story, start, seed, plan: None, known: None, rest }.faultless())
             }
             Err(why) => {
                 self.record(format!("without faults, and cannot begin: {why}"), seed);

@@ -102,11 +102,27 @@ struct Snapshot {
     shared: Shared,
     /// When an object in transition was polled last, and its id.
     polled: Option<(Instant, String)>,
-    /// Our own writes since the reading began, without what all rows share: `None` is a deletion.
-    written: HashMap<String, (Instant, Option<Seen>)>,
+    /// Our own writes since the last reading that is complete began, by id.
+    written: HashMap<String, Written>,
     /// The last failure, with when the reading began and ended, so that the callers that waited for it do not each repeat
     /// it.
     failed: Option<(Instant, Instant, Error)>,
+}
+
+/// Our own write of an object.
+#[derive(Clone)]
+struct Written {
+    at: Instant,
+    /// What its response showed, without what all rows share: `None` is a deletion.
+    seen: Option<Seen>,
+    /// A reading began after it. Its time does not say so: both may be of the same instant.
+    read_since: bool,
+}
+
+impl Written {
+    fn now(seen: Option<Seen>) -> Written {
+        Written { at: Instant::now(), seen, read_since: false }
+    }
 }
 
 impl Snapshots {
@@ -154,7 +170,7 @@ impl Snapshots {
     pub async fn has(&self, driver: &dyn Driver, within: &str, id: &str, since: Instant) -> bool {
         let slot = self.slot(driver, within);
         let snapshot = slot.snapshot.lock().await;
-        snapshot.read_at.max(snapshot.written.get(id).map(|(at, _)| *at)).is_some_and(|at| at >= since)
+        snapshot.read_at.max(snapshot.written.get(id).map(|written| written.at)).is_some_and(|at| at >= since)
     }
 
     /// The row of an id, by a reading that began at `not_before` or later; none if there is no such row, or it cannot be read. A
@@ -192,7 +208,7 @@ impl Snapshots {
         let not_before = {
             let slot = self.slot(driver, within);
             let mut snapshot = slot.snapshot.lock().await;
-            let known_at = snapshot.written.get(id).map(|(at, _)| *at).max(polled);
+            let known_at = snapshot.written.get(id).map(|written| written.at).max(polled);
             let last = snapshot.polled.replace((Instant::now(), id.to_owned()));
             let others =
                 last.is_some_and(|(at, other)| other != id && known_at.is_none_or(|since| at >= since));
@@ -213,7 +229,7 @@ impl Snapshots {
     pub async fn amend(&self, driver: &dyn Driver, within: &str, seen: Seen) -> Seen {
         let slot = self.slot(driver, within);
         let mut snapshot = slot.snapshot.lock().await;
-        snapshot.written.insert(seen.id.clone(), (Instant::now(), Some(seen.clone())));
+        snapshot.written.insert(seen.id.clone(), Written::now(Some(seen.clone())));
         let seen = snapshot.with_shared(seen);
         snapshot.apply(driver, &seen.id, Some(seen.clone()));
         seen
@@ -223,7 +239,7 @@ impl Snapshots {
     pub async fn remove(&self, driver: &dyn Driver, within: &str, id: &str) {
         let slot = self.slot(driver, within);
         let mut snapshot = slot.snapshot.lock().await;
-        snapshot.written.insert(id.to_owned(), (Instant::now(), None));
+        snapshot.written.insert(id.to_owned(), Written::now(None));
         snapshot.apply(driver, id, None);
     }
 
@@ -318,7 +334,7 @@ impl Slot {
         api: &Reader,
         within: &str,
     ) -> Result<(Instant, tokio::sync::MutexGuard<'_, Snapshot>)> {
-        let began = *self.snapshot.lock().await.begun.insert(Instant::now());
+        let began = self.snapshot.lock().await.begin();
         let rows = match driver.list(api, within).await {
             Ok(rows) => rows,
             Err(error) => {
@@ -334,7 +350,7 @@ impl Slot {
         if let Ok(shared) = shared {
             snapshot.shared = shared;
         }
-        snapshot.replace(driver, rows, began);
+        snapshot.replace(driver, rows);
         Ok((began, snapshot))
     }
 }
@@ -349,15 +365,20 @@ impl Snapshot {
         Rows { read_at, rows: &self.rows, ids: &self.ids }
     }
 
+    /// Begins a reading: what was written before is in what it reads, or had no effect.
+    fn begin(&mut self) -> Instant {
+        self.written.values_mut().for_each(|written| written.read_since = true);
+        *self.begun.insert(Instant::now())
+    }
+
     /// Puts in what was read, and on top of it our own writes since the reading began.
-    fn replace(&mut self, driver: &dyn Driver, rows: Vec<Seen>, began: Instant) {
+    fn replace(&mut self, driver: &dyn Driver, rows: Vec<Seen>) {
         self.rows = rows.into_iter().map(|seen| (seen.id.clone(), self.with_shared(seen))).collect();
         self.read_at = self.begun.take();
         self.ended = Some(Instant::now());
         (self.failed, self.ids) = (None, OnceLock::new());
-        // A write that ended when the reading began is in what was read, or had no effect.
-        self.written.retain(|_, (at, _)| *at > began);
-        for (id, (_, seen)) in self.written.clone() {
+        self.written.retain(|_, written| !written.read_since);
+        for (id, Written { seen, .. }) in self.written.clone() {
             let seen = seen.map(|seen| self.with_shared(seen));
             self.apply(driver, &id, seen);
         }

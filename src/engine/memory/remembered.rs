@@ -17,8 +17,8 @@ use crate::engine::kind::Key;
 pub struct ObjectMemory {
     /// Failures or waits in a row.
     pub attempts: u32,
-    /// The status of the last reconcile could not be written.
-    pub unwritten: bool,
+    /// The generation whose status the last reconcile could not write.
+    pub unwritten: Option<i64>,
     /// The refusal that the last reconciles ended with.
     pub refusal: Option<Refusal>,
     /// Since when the object in the account has been absent.

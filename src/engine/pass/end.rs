@@ -84,6 +84,8 @@ impl Subject {
         }
         self.status = Ok(conclusion.status);
         let written = self.write_conclusion(engine).await;
+        let unwritten = written.is_err().then_some(generation);
+        engine.memory.objects.of(&self.uid(), |memory| memory.unwritten = unwritten);
         self.count_bound_without_call(engine, &written);
         if written.is_ok() {
             self.count_recorded(engine, std::mem::take(&mut conclusion.notes));
@@ -93,7 +95,6 @@ impl Subject {
             Ok(()) => self.annotate(engine).await.map_err(Lost::Stale),
             lost => lost,
         };
-        engine.memory.objects.of(&self.uid(), |memory| memory.unwritten = written.is_err());
         match written {
             Ok(()) => (Ended::Requeue(conclusion.requeue), None),
             Err(Lost::Gone) => {

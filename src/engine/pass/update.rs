@@ -209,8 +209,9 @@ impl Work<'_> {
     fn note_accepted(&mut self, fields: &[String], drifted: bool, tried_again: bool) -> Result<()> {
         let paths = paths(fields);
         if self.operation_of(&paths)?.is_none_or(|before| before.paths != paths) {
-            // What was waited for before is no reason to read this change late. A change that was not recorded is not a new one.
-            self.remember(|m| m.attempts = if m.unwritten { m.attempts } else { 0 });
+            // What was waited for before is no reason to read this change late. The same one again, as it was not recorded, is not new.
+            let generation = self.subject.object.metadata.generation.unwrap_or_default();
+            self.remember(|m| m.attempts = if m.unwritten == Some(generation) { m.attempts } else { 0 });
             let reason = if drifted { EventReason::DriftCorrected } else { EventReason::Updated };
             let text = paths.join(", ");
             let text = if tried_again { format!("sent again, as requested: {text}") } else { text };

@@ -106,7 +106,6 @@ async fn a_status_that_the_cluster_does_not_accept_is_reported_by_an_event() {
     assert_eq!(world.condition("Suspended"), "True SuspendedBySpec");
 }
 
-/// A reconcile that ended before it did anything does not use a request up.
 /// Covers ER-01. The watch is silent, so the cache shows what was there before the write that was refused.
 #[tokio::test(start_paused = true)]
 async fn a_write_from_a_stale_view_is_refused_once() {
@@ -125,20 +124,23 @@ async fn a_write_from_a_stale_view_is_refused_once() {
 #[tokio::test(start_paused = true)]
 async fn a_change_that_cannot_be_recorded_is_not_repeated_at_once() {
     let world = World::ready(json!({})).await;
-    world.apply(json!({"value": "w"})).watch();
-    let cached = world.api.get("it").unwrap();
-    world.api.edit("it", |it| it["metadata"]["labels"]["a"] = json!("b"));
     let at_once = Action::requeue(Duration::from_millis(20));
-    for first in [true, false] {
-        world.fake.edit("id-a", |seen| seen.state["value"] = json!("v"));
-        world.api.next_read("object", 500);
-        tokio::time::advance(seconds(600)).await;
-        let again = reconcile(&cached, world.engine.clone(), world.fake).await;
-        assert_eq!(again == at_once, first, "{again:?}");
-        assert_eq!(world.changes(), ["PATCH id-a value"]);
+    for value in ["w", "of another spec"] {
+        world.apply(json!({"value": value})).watch();
+        let cached = world.api.get("it").unwrap();
+        world.api.edit("it", |it| it["metadata"]["labels"]["a"] = json!(value));
+        for first in [true, false] {
+            world.fake.edit("id-a", |seen| seen.state["value"] = json!("v"));
+            world.api.next_read("object", 500);
+            tokio::time::advance(seconds(600)).await;
+            let again = reconcile(&cached, world.engine.clone(), world.fake).await;
+            assert_eq!(again == at_once, first, "{value}: {again:?}");
+            assert_eq!(world.changes(), ["PATCH id-a value"]);
+        }
     }
 }
 
+/// A reconcile that ended before it did anything does not use a request up.
 #[tokio::test(start_paused = true)]
 async fn a_request_for_a_reconcile_is_handled_once_something_was_done() {
     let world = World::ready(json!({})).await;

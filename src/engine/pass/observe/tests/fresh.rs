@@ -220,25 +220,27 @@ fn ids(rows: &Rows<'_>) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn while_the_account_is_read_nothing_waits_that_does_not_need_that_reading() {
     boot().await;
-    let world = World { bound: bound("1"), ..unmarked() };
-    world.fake.put(seen("1", "a", None));
-    world.found().await;
-    world.wait(1).await;
-    world.fake.calls();
-    *world.fake.slow.lock().unwrap() = seconds(60);
-    let (snapshots, reader, begun) = (&world.snapshots, reader(), Instant::now());
-    let again = snapshots.read(world.fake, &reader, "", begun, ids);
-    let meanwhile = async {
-        tokio::time::sleep(seconds(1)).await;
-        assert_eq!(world.found().await, Found::Ours(seen("1", "a", None)), "by the former reading");
-        snapshots.amend(world.fake, "", seen("2", "b", None)).await;
-        snapshots.remove(world.fake, "", "1").await;
-        begun.elapsed()
-    };
-    let (listed, waited) = tokio::join!(again, meanwhile);
-    assert!(waited < seconds(2), "{waited:?}");
-    assert_eq!(listed, Ok(vec!["2".to_owned()]), "with the writes since it began");
-    assert_eq!(world.fake.calls(), ["LIST "]);
+    for after in [Duration::ZERO, seconds(1)] {
+        let world = World { bound: bound("1"), ..unmarked() };
+        world.fake.put(seen("1", "a", None));
+        world.found().await;
+        world.wait(1).await;
+        world.fake.calls();
+        *world.fake.slow.lock().unwrap() = seconds(60);
+        let (snapshots, reader, begun) = (&world.snapshots, reader(), Instant::now());
+        let again = snapshots.read(world.fake, &reader, "", begun, ids);
+        let meanwhile = async {
+            tokio::time::sleep(after).await;
+            assert_eq!(world.found().await, Found::Ours(seen("1", "a", None)), "by the former reading");
+            snapshots.amend(world.fake, "", seen("2", "b", None)).await;
+            snapshots.remove(world.fake, "", "1").await;
+            begun.elapsed()
+        };
+        let (listed, waited) = tokio::join!(again, meanwhile);
+        assert!(waited < seconds(2), "{waited:?}");
+        assert_eq!(listed, Ok(vec!["2".to_owned()]), "with the writes since it began, {after:?} after that");
+        assert_eq!(world.fake.calls(), ["LIST "]);
+    }
 }
 
 /// A proxy responded with 200 in place of the account.
