@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::burst::Burst;
+use super::own_writes::OwnWrites;
 use super::rows::{Ids, Rows};
 use crate::engine::crd::ObjectName;
 use crate::engine::error::{Error, Result};
@@ -102,27 +103,11 @@ struct Snapshot {
     shared: Shared,
     /// When an object in transition was polled last, and its id.
     polled: Option<(Instant, String)>,
-    /// Our own writes since the last reading that is complete began, by id.
-    written: HashMap<String, Written>,
+    /// Our own writes, without what all rows share.
+    written: OwnWrites,
     /// The last failure, with when the reading began and ended, so that the callers that waited for it do not each repeat
     /// it.
     failed: Option<(Instant, Instant, Error)>,
-}
-
-/// Our own write of an object.
-#[derive(Clone)]
-struct Written {
-    at: Instant,
-    /// What its response showed, without what all rows share: `None` is a deletion.
-    seen: Option<Seen>,
-    /// A reading began after it. Its time does not say so: both may be of the same instant.
-    read_since: bool,
-}
-
-impl Written {
-    fn now(seen: Option<Seen>) -> Written {
-        Written { at: Instant::now(), seen, read_since: false }
-    }
 }
 
 impl Snapshots {
@@ -170,7 +155,7 @@ impl Snapshots {
     pub async fn has(&self, driver: &dyn Driver, within: &str, id: &str, since: Instant) -> bool {
         let slot = self.slot(driver, within);
         let snapshot = slot.snapshot.lock().await;
-        snapshot.read_at.max(snapshot.written.get(id).map(|written| written.at)).is_some_and(|at| at >= since)
+        snapshot.read_at.max(snapshot.written.ended(id)).is_some_and(|at| at >= since)
     }
 
     /// The row of an id, by a reading that began at `not_before` or later; none if there is no such row, or it cannot be read. A
@@ -208,7 +193,7 @@ impl Snapshots {
         let not_before = {
             let slot = self.slot(driver, within);
             let mut snapshot = slot.snapshot.lock().await;
-            let known_at = snapshot.written.get(id).map(|written| written.at).max(polled);
+            let known_at = snapshot.written.ended(id).max(polled);
             let last = snapshot.polled.replace((Instant::now(), id.to_owned()));
             let others =
                 last.is_some_and(|(at, other)| other != id && known_at.is_none_or(|since| at >= since));
@@ -229,7 +214,7 @@ impl Snapshots {
     pub async fn amend(&self, driver: &dyn Driver, within: &str, seen: Seen) -> Seen {
         let slot = self.slot(driver, within);
         let mut snapshot = slot.snapshot.lock().await;
-        snapshot.written.insert(seen.id.clone(), Written::now(Some(seen.clone())));
+        snapshot.written.note(&seen.id, Some(seen.clone()));
         let seen = snapshot.with_shared(seen);
         snapshot.apply(driver, &seen.id, Some(seen.clone()));
         seen
@@ -239,7 +224,7 @@ impl Snapshots {
     pub async fn remove(&self, driver: &dyn Driver, within: &str, id: &str) {
         let slot = self.slot(driver, within);
         let mut snapshot = slot.snapshot.lock().await;
-        snapshot.written.insert(id.to_owned(), Written::now(None));
+        snapshot.written.note(id, None);
         snapshot.apply(driver, id, None);
     }
 
@@ -365,9 +350,9 @@ impl Snapshot {
         Rows { read_at, rows: &self.rows, ids: &self.ids }
     }
 
-    /// Begins a reading: what was written before is in what it reads, or had no effect.
+    /// Begins a reading; returns when.
     fn begin(&mut self) -> Instant {
-        self.written.values_mut().for_each(|written| written.read_since = true);
+        self.written.begin_reading();
         *self.begun.insert(Instant::now())
     }
 
@@ -377,8 +362,7 @@ impl Snapshot {
         self.read_at = self.begun.take();
         self.ended = Some(Instant::now());
         (self.failed, self.ids) = (None, OnceLock::new());
-        self.written.retain(|_, written| !written.read_since);
-        for (id, Written { seen, .. }) in self.written.clone() {
+        for (id, seen) in self.written.complete_reading() {
             let seen = seen.map(|seen| self.with_shared(seen));
             self.apply(driver, &id, seen);
         }
